@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum, auto
 from typing import Any
 
 from waxlocal.clock import stored_ns
@@ -61,18 +62,18 @@ class ParquetRows:
                 hint="pip install 'waxlocal[parquet]', or take CSV or JSON lines",
             ) from error
         self._arrow = pyarrow
-        self._schema = pyarrow.schema([(name, self._kind(name)) for name in columns])
+        types = {
+            _Kind.TIME: pyarrow.timestamp("us", tz="UTC"),
+            _Kind.TEXTS: pyarrow.list_(pyarrow.string()),
+            _Kind.WHOLE: pyarrow.int64(),
+            _Kind.REAL: pyarrow.float64(),
+            _Kind.TEXT: pyarrow.string(),
+        }
+        kinds = {name: _kind_of(name) for name in columns}
+        self._readers = {name: _READERS[kind] for name, kind in kinds.items()}
+        self._schema = pyarrow.schema([(name, types[kind]) for name, kind in kinds.items()])
         self._out = _Pieces()
         self._writer = pyarrow.parquet.ParquetWriter(self._out, self._schema, compression="zstd")
-
-    def _kind(self, name: str) -> Any:
-        if name.endswith("_at"):
-            return self._arrow.timestamp("us", tz="UTC")
-        if name in TEXT_LISTS:
-            return self._arrow.list_(self._arrow.string())
-        if name in WHOLE_NUMBERS:
-            return self._arrow.int64()
-        return self._arrow.float64() if name in REAL_NUMBERS else self._arrow.string()
 
     def begin(self) -> bytes:
         """Return the beginning of the file."""
@@ -80,8 +81,8 @@ class ParquetRows:
 
     def piece(self, rows: Iterable[Mapping[str, Any]]) -> bytes:
         """Return these rows; without any, nothing."""
-        names = self._schema.names
-        plain = [{name: _reader_of(name)(row[name]) for name in names} for row in rows]
+        readers = self._readers.items()
+        plain = [{name: read(row[name]) for name, read in readers} for row in rows]
         if plain:
             self._writer.write_table(self._arrow.Table.from_pylist(plain, schema=self._schema))
         return self._out.taken()
@@ -92,17 +93,27 @@ class ParquetRows:
         return self._out.taken()
 
 
-# Of a value that another program has written, and that its column cannot hold, there is nothing.
+class _Kind(Enum):
+    """What a column holds."""
+
+    TIME = auto()
+    TEXTS = auto()
+    WHOLE = auto()
+    REAL = auto()
+    TEXT = auto()
 
 
-def _reader_of(name: str) -> Callable[[Any], Any]:
+def _kind_of(name: str) -> _Kind:
     if name.endswith("_at"):
-        return _microseconds
+        return _Kind.TIME
     if name in TEXT_LISTS:
-        return _texts
+        return _Kind.TEXTS
     if name in WHOLE_NUMBERS:
-        return _whole
-    return _real if name in REAL_NUMBERS else _text
+        return _Kind.WHOLE
+    return _Kind.REAL if name in REAL_NUMBERS else _Kind.TEXT
+
+
+# Of a value that another program has written, and that its column cannot hold, there is nothing.
 
 
 def _microseconds(value: Any) -> int | None:
@@ -131,3 +142,12 @@ def _text(value: Any) -> str | None:
     said = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
     # Recorded JSON may contain an escaped lone surrogate.
     return said.encode("utf-8", "replace").decode()
+
+
+_READERS: dict[_Kind, Callable[[Any], Any]] = {
+    _Kind.TIME: _microseconds,
+    _Kind.TEXTS: _texts,
+    _Kind.WHOLE: _whole,
+    _Kind.REAL: _real,
+    _Kind.TEXT: _text,
+}

@@ -16,9 +16,11 @@ __all__ = [
     "ago",
     "cost",
     "cost_share",
+    "cost_source",
     "counted",
     "duration",
     "elapsed",
+    "failure",
     "known_cost",
     "metered",
     "money",
@@ -44,6 +46,8 @@ TIME_KINDS = (
 
 # The three durations of a session; the names are those of `Statistics`.
 DURATIONS = {"duration": "Agent time", "elapsed": "Elapsed", "waiting": "Between turns"}
+
+_COST_SOURCES = {"call": "the program", "price": "price list"}
 
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 # Dollars; less than this is not a price of anything.
@@ -242,3 +246,13 @@ def ago(stored: str | None, now_ns: int, dated: Callable[[str], str] = str) -> s
     if seconds < _DATE_AFTER:
         return f"{int(seconds / _DAY)} d ago"
     return dated(stored)[:10]
+
+
+def cost_source(source: str | None, *, usage_known: bool) -> str:
+    """Return who said what a call cost, or why nobody can."""
+    return _COST_SOURCES.get(source or "", "no price" if usage_known else "unknown tokens")
+
+
+def failure(error_type: str | None, message: str | None) -> str:
+    """Return what went wrong: `ValueError: it broke`, or what is known of that; else nothing."""
+    return ": ".join(filter(None, (error_type, message)))

@@ -11,6 +11,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.browser.serving import CHROMIUM, FLAGS, serving
+from tests.tools.builders import Builder
+from tests.tools.cli import recorded
 from tests.tools.patience import PATIENCE_S
 
 # In milliseconds. Playwright's own 5 s are too few for a busy machine.
@@ -121,6 +123,13 @@ HAS_STREAM = "() => waxlocalLive.isOpen()"
 def is_refresh(event: Any) -> bool:
     """Return whether a request or a response is that of an open page that refreshes itself."""
     return "live=1" in event.url
+
+
+@pytest.fixture
+def to(db_path: Path) -> Iterator[Builder]:
+    """Yield what records into the file while it is served."""
+    with recorded(db_path) as builder:
+        yield builder
 
 
 @pytest.fixture

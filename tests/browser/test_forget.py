@@ -9,7 +9,6 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Open
-from tests.browser.serving import serving
 from tests.tools.builders import Builder
 from tests.tools.cli import recorded
 
@@ -24,12 +23,7 @@ def to(db_path: Path) -> Iterator[Builder]:
         yield builder
 
 
-@pytest.fixture
-def served(to: Builder, db_path: Path, open_page: Open) -> Iterator[str]:
-    """Serve the test's own file; yields the address."""
-    with serving(db_path) as address:
-        yield address
-        open_page.close()  # first, or a page would ask once more, in vain
+pytestmark = pytest.mark.usefixtures("to")
 
 
 def test_a_session_is_deleted_after_a_look_at_what_goes(open_page: Open, served: str) -> None:

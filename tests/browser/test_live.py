@@ -15,19 +15,11 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.conftest import Open, is_refresh, pass_time
 from tests.browser.serving import serving
 from tests.tools.builders import Builder, run_id
-from tests.tools.cli import recorded
 from tests.tools.patience import PATIENCE_S
 from waxlocal.web.cache import Cache
 
 # More than the longest time between two refreshes of an open page, in milliseconds.
 A_WHILE = 20_000
-
-
-@pytest.fixture
-def to(db_path: Path) -> Iterator[Builder]:
-    """Yield what records into the file while it is served."""
-    with recorded(db_path) as builder:
-        yield builder
 
 
 @pytest.fixture

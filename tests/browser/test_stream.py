@@ -14,15 +14,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import HAS_STREAM, Open, is_refresh
 from tests.tools.builders import Builder
-from tests.tools.cli import PYTHON, environment, recorded
+from tests.tools.cli import PYTHON, environment
 from tests.tools.patience import PATIENCE_S
-
-
-@pytest.fixture
-def to(db_path: Path) -> Iterator[Builder]:
-    """Yield what records into the file while it is served."""
-    with recorded(db_path) as builder:
-        yield builder
 
 
 def talk(to: Builder, turns: range) -> None:

@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import Open
-from tests.browser.serving import serving
 from tests.tools.builders import Builder
-from tests.tools.cli import recorded
-
-
-@pytest.fixture
-def to(db_path: Path) -> Iterator[Builder]:
-    """Yield what records into the file while it is served."""
-    with recorded(db_path) as builder:
-        yield builder
-
-
-@pytest.fixture
-def served(db_path: Path, open_page: Open) -> Iterator[str]:
-    """Serve the test's own file; yields the address."""
-    with serving(db_path) as address:
-        yield address
-        open_page.close()  # first, or a page would ask once more, in vain
 
 
 def record(to: Builder, *, seconds: float | None = 20.0) -> str:
@@ -40,6 +20,13 @@ def record(to: Builder, *, seconds: float | None = 20.0) -> str:
     for number in range(40):
         to.span(run, "tool", at=5 + number / 10, seconds=0.1, name=f"more-{number}")
     return run
+
+
+def opened(open_page: Open, address: str) -> Page:
+    """Open an address in a tab."""
+    page = open_page()
+    page.goto(address)
+    return page
 
 
 def row(page: Page, name: str) -> Locator:
@@ -57,8 +44,7 @@ def test_a_selected_row_is_shown_without_leaving_the_place(
 ) -> None:
     """What was said beside it, its address above; the page is not loaded again, nor moved."""
     run = record(to)
-    page = open_page()
-    page.goto(f"{served}/runs/{run}")
+    page = opened(open_page, f"{served}/runs/{run}")
     page.evaluate("window.sameDocument = true")
     expect(pane(page)).to_contain_text("Why?")
     row(page, "more-30").click()
@@ -79,10 +65,9 @@ def test_a_selected_row_is_shown_without_leaving_the_place(
 def test_the_way_to_show_values_stays_for_the_next_row(
     open_page: Open, to: Builder, served: str
 ) -> None:
-    """As text, until another way is chosen."""
+    """As text, until another way is chosen; that may be before the row has come."""
     run = record(to)
-    page = open_page()
-    page.goto(f"{served}/runs/{run}")
+    page = opened(open_page, f"{served}/runs/{run}")
     row(page, "gpt-4o").click()
     pane(page).get_by_role("link", name="Text").click()
     expect(pane(page)).to_contain_text("Find **it**.")
@@ -101,8 +86,7 @@ def test_keys_go_through_the_rows_and_tab_goes_on(
 ) -> None:
     """One stop for the tab key in all of the trace: the selected row."""
     run = record(to)
-    page = open_page()
-    page.goto(f"{served}/runs/{run}")
+    page = opened(open_page, f"{served}/runs/{run}")
     for key in ("j", "ArrowDown", "ArrowUp"):
         page.keyboard.press(key)
     expect(row(page, "look")).to_be_focused()
@@ -118,8 +102,7 @@ def test_keys_go_on_from_the_row_that_was_clicked(
 ) -> None:
     """Not from the one that they had reached before."""
     run = record(to)
-    page = open_page()
-    page.goto(f"{served}/runs/{run}")
+    page = opened(open_page, f"{served}/runs/{run}")
     for key in "jjj":
         page.keyboard.press(key)
     row(page, "more-20").click()
@@ -186,8 +169,7 @@ def test_the_focus_stays_on_the_way_that_was_chosen(
 ) -> None:
     """So that the tab key goes on from there."""
     run = record(to)
-    page = open_page()
-    page.goto(f"{served}/runs/{run}")
+    page = opened(open_page, f"{served}/runs/{run}")
     pane(page).get_by_role("link", name="Text").focus()
     page.keyboard.press("Enter")
     expect(pane(page).get_by_role("link", name="Text")).to_have_attribute("aria-current", "true")
@@ -201,8 +183,7 @@ def test_a_row_that_does_not_come_at_first_is_asked_for_again(
 ) -> None:
     """With its page; where there is no such run any more, the page says so."""
     run = record(to)
-    page = open_page()
-    page.goto(f"{served}/runs/{run}")
+    page = opened(open_page, f"{served}/runs/{run}")
     page.route("**/*part=pane*", lambda route: route.fulfill(status=status))
     row(page, "look").click()
     if status == 404:
@@ -217,8 +198,7 @@ def test_an_answer_that_comes_late_changes_nothing(
 ) -> None:
     """Neither if it is one, nor if it failed: the row that was selected last is shown."""
     run = record(to)
-    page = open_page()
-    page.goto(f"{served}/runs/{run}")
+    page = opened(open_page, f"{served}/runs/{run}")
     held: list[Route] = []
     page.route(f"**/*row={run}.1&*part=pane*", lambda route: held.append(route))
     row(page, "look").click()
@@ -238,8 +218,7 @@ def test_what_came_for_a_row_while_it_was_read_is_not_shown_for_the_next(
 ) -> None:
     """A part that has the focus is not replaced; what came for it is forgotten with it."""
     run = record(to, seconds=None)
-    page = open_page()
-    page.goto(f"{served}/runs/{run}")
+    page = opened(open_page, f"{served}/runs/{run}")
     pane(page).focus()
     with page.expect_response(lambda answer: "live=" in answer.url):
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
@@ -281,8 +260,7 @@ def test_a_running_trace_grows_while_a_row_is_selected(
 ) -> None:
     """The row stays selected and keeps the focus; what it shows stays, too."""
     run = record(to, seconds=None)
-    page = open_page()
-    page.goto(f"{served}/runs/{run}")
+    page = opened(open_page, f"{served}/runs/{run}")
     row(page, "look").click()
     expect(pane(page).get_by_role("heading", level=2)).to_contain_text("look")
     to.span(run, "tool", at=15, seconds=0.1, name="the-last")

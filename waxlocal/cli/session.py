@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import click
 
-from waxlocal import escaping
+from waxlocal import escaping, wording
 from waxlocal.cli import complete
 from waxlocal.cli import figures as format
 from waxlocal.cli.commands import Subcommand
@@ -189,7 +189,7 @@ def _show_run(
     _say(screen, ">", run.message, "bold")
     _say(screen, "<", run.answer, "")
     if run.error or run.error_type:
-        said = ": ".join(part for part in (run.error_type, run.error) if part)
+        said = wording.failure(run.error_type, run.error)
         _say(screen, "!", said, ERROR)
     screen.write(screen.text((" " * _INDENT + f"run {run.run_id}", DIM)))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from waxlocal import escaping
+from waxlocal import escaping, wording
 from waxlocal.cli import complete, figures
 from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.formats import form_options, print_json
@@ -118,7 +118,7 @@ def _show_error(screen: Screen, detail: RunDetail) -> None:
     if not (run.error or run.error_type or detail.traceback):
         return
     screen.heading("Error")
-    said = ": ".join(part for part in (run.error_type, run.error) if part)
+    said = wording.failure(run.error_type, run.error)
     screen.write(screen.text((escaping.block(said), ERROR)))
     if detail.traceback:
         _show_lines(screen, detail.traceback, style=DIM, tail=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from waxlocal import escaping
+from waxlocal import escaping, wording
 from waxlocal.cli import figures as format
 from waxlocal.cli.commands import Subcommand
 from waxlocal.cli.formats import form_options, print_json
@@ -181,7 +181,7 @@ def _printer(screen: Screen) -> Print:
 
 def _second_line(screen: Screen, name: str, run: RunSummary) -> str:
     """Return the run, its agent, and its error or else its message, cut on a terminal."""
-    error = ": ".join(part for part in (run.error_type, run.error) if part)
+    error = wording.failure(run.error_type, run.error)
     agent, words = escaping.line(run.agent_name), escaping.line(error or run.message)
     line = screen.facts(name, agent, words)
     most = screen.width - _INDENT

@@ -149,12 +149,12 @@ def test_what_is_tried_again_has_the_number_of_the_attempt(to: Builder, pages: D
     for at, status in ((0, "error"), (1.1, "error"), (5, "ok"), (6, "ok")):
         to.span(run, "tool", at=at, seconds=1.0, name="look", status=status)
     to.span(run, "tool", at=7, seconds=13.0, name="other", status="error")
-    to.span(run, "custom", at=20, seconds=0.0, name="retry:1")
+    to.span(run, "retry", at=20, seconds=0.0, name="fallback:1")
     to.span(run, "tool", at=20, seconds=0.0, name="other")
     assert rows(pages.page(f"/runs/{run_id(1)}"))[1:] == [
         "look tool error 1.0 s", "look tool, attempt 2 error 1.0 s", "nothing recorded 2.9 s",
         "look tool, attempt 3 1.0 s", "look tool 1.0 s",
-        "other tool error 13.0 s", "retry:1 custom 0 ms", "other tool, attempt 2 0 ms",
+        "other tool error 13.0 s", "fallback:1 retry 0 ms", "other tool, attempt 2 0 ms",
     ]  # fmt: skip
 
 

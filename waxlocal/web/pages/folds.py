@@ -18,7 +18,6 @@ __all__ = [
     "Words",
     "fold",
     "folded_value",
-    "folds",
 ]
 
 # Do not fold a text that is only slightly longer than its visible part.
@@ -74,13 +73,6 @@ def fold(
 def folded_value(value: object) -> Fold | None:
     """Return a recorded value, folded past half a screen; None for an empty value."""
     return fold(value, most=MOST_VALUE_CHARS, lines=LINES, chars=CHARS)
-
-
-def folds(**values: object) -> tuple[tuple[str, Fold], ...]:
-    """Return the non-empty values, folded, by name."""
-    given = {name: value for name, value in values.items() if value not in (None, {}, [])}
-    folded = {name: folded_value(value) for name, value in given.items()}
-    return tuple((name.replace("_", " "), one) for name, one in folded.items() if one)
 
 
 class Words:

@@ -24,8 +24,6 @@ VIEWS = ("rendered", "text", "json")
 _LAST_MESSAGES = 2
 # What a decorated function returned stands under this name.
 _RETURNED = ("output", "result")
-# Where nobody says what was paid.
-_COST_SOURCES = {"call": "the program", "price": "price list"}
 
 
 @dataclass(frozen=True)
@@ -144,8 +142,7 @@ def _facts(call: LlmCall) -> Iterator[tuple[str, str]]:
         yield "output", _tokens(call.tokens_out, call.parts_of_output())
     else:
         yield "tokens", "unknown"
-    source = "no price" if call.usage_known else "unknown tokens"
-    source = _COST_SOURCES.get(call.cost_source or "", source)
+    source = wording.cost_source(call.cost_source, usage_known=call.usage_known)
     yield "cost", f"{wording.money(call.cost)} ({source})"
     yield from ((name, said) for name, said in (("provider", call.provider), ("task", call.task))
                 if said)  # fmt: skip

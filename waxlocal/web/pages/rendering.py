@@ -49,6 +49,9 @@ def _environment() -> Environment:
         metered=wording.metered,
         cost=lambda dollars, share: wording.cost(dollars, share),
         cost_share=wording.cost_share,
+        cost_source=lambda call: wording.cost_source(
+            call.cost_source, usage_known=call.usage_known
+        ),
         known_cost=wording.known_cost,
         percent=wording.percent,
         duration=wording.duration,

@@ -65,7 +65,7 @@ def _lines(one: Turn, level: int = 2) -> Iterator[str]:
     if one.answer:
         yield said(run.agent_name, one.answer.text)
     if one.failed:
-        error = ": ".join(filter(None, (run.error_type, run.error)))
+        error = wording.failure(run.error_type, run.error)
         yield _quoted(run.status, map(_plain, error.splitlines()))
     if one.records:
         yield "\n" + "".join(f"- {_record(record)}\n" for record in one.records)

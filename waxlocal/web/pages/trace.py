@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from waxlocal import wording
 from waxlocal.queries import RunDetail, RunSummary, Span
 from waxlocal.queries.records import Record
 from waxlocal.queries.sub_agents import SubAgentRun
@@ -20,8 +21,8 @@ MOST_DEPTH = 12
 # The source of a time in which nothing was recorded: a part of the run's that is worth a row.
 GAP = "gap"
 NOT_ENDED = "not ended"
-# A span that tells of another attempt, before it.
-_RETRY = "retry:"
+# The kind of a span that tells of another attempt, before it.
+_RETRY = "retry"
 NOTABLE_GAP = 0.05
 _SHORTEST_GAP_US = 50_000
 # Of a sub-agent's run, that have a place in time.
@@ -145,7 +146,7 @@ def _attempts(bars: Iterable[Bar]) -> Iterator[Bar]:
     """Yield the bars in order, with the number of each attempt at what has just failed."""
     before: list[Bar | None] = []  # on each level
     for bar in bars:
-        if bar.source == GAP or bar.name.startswith(_RETRY):  # between two attempts
+        if bar.source == GAP or bar.kind == _RETRY:  # between two attempts
             yield bar
             continue
         del before[bar.depth + 1 :]
@@ -188,7 +189,7 @@ def _own(detail: RunDetail) -> Iterator[_Group]:
         bars = [_of_span(run_id, one, depth, is_over) for depth, one in _walk((span,))]
         yield _Group(bars[0].start, span.position, bars)
     for call in detail.llm_calls:
-        said = ": ".join(filter(None, (call.error_type, call.error_message)))
+        said = wording.failure(call.error_type, call.error_message)
         bar = Bar(
             run_id, "llm", call.position, _start_of_call(call.recorded_at, call.duration_ms), 1,
             call.model, _SHOWN["llm"], call.status, said or None, call.duration_ms,
@@ -249,7 +250,7 @@ def _of_run(run: RunSummary | SubAgentRun, depth: int) -> Bar:
     return Bar(
         run.run_id, "run", None, microseconds(run.started_at), depth,
         run.agent_name, "sub-agent" if depth else "run", run.status,
-        ": ".join(filter(None, (run.error_type, run.error))) or None,
+        wording.failure(run.error_type, run.error) or None,
         None if run.duration is None else run.duration * 1000,
     )  # fmt: skip
 

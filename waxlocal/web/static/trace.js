@@ -28,12 +28,12 @@
 
   const select = (link) => {
     const address = new URL(link.href);
-    if (link.matches(".trace a")) {
-      // Its row is shown as the one before it was.
-      const view = new URL(location.href).searchParams.get("view");
-      if (view) address.searchParams.set("view", view);
-      else address.searchParams.delete("view");
-    }
+    // A click changes the row, or how it is shown. The other stays: what is here may still be that of
+    // the row before, whose successor is on its way.
+    const kept = link.matches(".trace a") ? "view" : "row";
+    const value = new URL(location.href).searchParams.get(kept);
+    if (value) address.searchParams.set(kept, value);
+    else address.searchParams.delete(kept);
     if (address.href !== location.href) history.pushState(null, "", address);
     show(address);
   };
