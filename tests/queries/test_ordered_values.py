@@ -83,4 +83,4 @@ def test_values_are_counted_below_each_limit(values: list[float], limits: list[f
     assert ListedValues(values).counts_below(limits) == [
         bisect_left(sorted(values), limit) for limit in limits
     ]
-    assert ListedValues(values).in_order() == sorted(values)
+    assert [*ListedValues(values).in_order()] == sorted(values)

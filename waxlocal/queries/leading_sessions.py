@@ -43,13 +43,18 @@ def may_lead(conn: sqlite3.Connection, ordering: str, last: int) -> tuple[str, d
         "direction": "DESC" if largest else "ASC",
         "sign": ">=" if largest else "<=",
     }
+    reach = _reach(conn, names, last)
+    return ("", {}) if reach is None else (_MAY_LEAD.format(**names), {"reach": reach})
+
+
+def _reach(conn: sqlite3.Connection, names: dict[str, str], last: int) -> float | None:
+    """Return the value up to which a session may lead; None where that is no help."""
     before = last + conn.execute(_APART, (MOST,)).fetchone()[0]
-    if before >= MOST:
-        return "", {}
-    row = conn.execute(_LIMIT.format(**names), (before,)).fetchone()
+    row = conn.execute(_LIMIT.format(**names), (before,)).fetchone() if before < MOST else None
     # Without one, sessions of unknown cost may be on the page.
     if row is None:
-        return "", {}
-    reach = {"reach": row[0]}
-    many = conn.execute(_COUNT.format(**names), reach | {"most": MOST}).fetchone()[0] >= MOST
-    return ("", {}) if many else (_MAY_LEAD.format(**names), reach)
+        return None
+    reach: float = row[0]
+    given = {"reach": reach, "most": MOST}
+    count: int = conn.execute(_COUNT.format(**names), given).fetchone()[0]
+    return reach if count < MOST else None

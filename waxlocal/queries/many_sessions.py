@@ -176,7 +176,7 @@ class SummedSessions:
 
     def _values(self, column: str, left: int, more: ListedValues) -> SummedValues:
         gone = self._conn.execute(_GONE_VALUES.format(column=column)).fetchall()
-        return SummedValues(self._conn, column, left, [row[0] for row in gone], more)
+        return SummedValues(self._conn, column, left, [row[0] for row in gone], more.in_order())
 
     def _counts(self, sums: sqlite3.Row) -> Counts:
         more = self._apart.counts

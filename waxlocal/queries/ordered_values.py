@@ -64,10 +64,10 @@ class ListedValues:
         self._settle()
         return [sum(map(bisect_left, self._pieces, repeat(limit))) for limit in limits]
 
-    def in_order(self) -> list[float]:
-        """Return all of them; for few."""
+    def in_order(self) -> Sequence[float]:
+        """Return all of them in one piece; for few."""
         self._settle()
-        return sorted(chain.from_iterable(self._pieces))
+        return array(self._loose.typecode, sorted(chain.from_iterable(self._pieces)))
 
     def _settle(self) -> None:
         loose = self._loose
@@ -81,19 +81,19 @@ class SummedValues:
     """A column of `session_sums`, without the values `gone` of some of its rows, and with others.
 
     `column` is an expression that has an index; its NULLs are no values. `left` of them are not
-    `gone`; `gone` is sorted. For the snapshot in which it was made.
+    `gone`. `gone` and `more` are sorted. For the snapshot in which it was made.
     """
 
     conn: sqlite3.Connection
     column: str
     left: int
     gone: Sequence[float]
-    more: ListedValues
+    more: Sequence[float]
 
     @property
     def count(self) -> int:
         """How many there are."""
-        return self.left + self.more.count
+        return self.left + len(self.more)
 
     def percentile(self, q: float) -> float | None:
         """Return the value at index `int(count * q)`; None if there are none."""
@@ -105,10 +105,9 @@ class SummedValues:
           WHERE {self.column} >= ? AND {self.column} < ?"""  # noqa: S608
         between = pairwise([-math.inf, *limits])
         found = accumulate(self.conn.execute(sql, two).fetchone()[0] for two in between)
-        more = self.more.counts_below(limits)
         return [
-            count + others - bisect_left(self.gone, limit)
-            for count, others, limit in zip(found, more, limits, strict=True)
+            among + bisect_left(self.more, limit) - bisect_left(self.gone, limit)
+            for among, limit in zip(found, limits, strict=True)
         ]
 
     def _at(self, place: int) -> float:
@@ -116,16 +115,16 @@ class SummedValues:
 
         In the column alone, the value is at most `len(more)` places earlier or `len(gone)` later.
         """
-        first = max(place - self.more.count, 0)
+        first = max(place - len(self.more), 0)
         length = place + len(self.gone) - first + 1
-        found, more = self._window(first, length), self.more.in_order()
+        found = self._window(first, length)
         # Values after the window are too large, and it cannot tell their places.
         largest = found[-1] if len(found) == length else math.inf
-        values = sorted([*found, *(one for one in more if one <= largest)])
+        values = sorted([*found, *(one for one in self.more if one <= largest)])
 
         def how_many(value: float) -> int:
             """Count the values up to this one."""
-            among = first + bisect_right(found, value) + bisect_right(more, value)
+            among = first + bisect_right(found, value) + bisect_right(self.more, value)
             return among - bisect_right(self.gone, value)
 
         return values[bisect_left(values, place + 1, key=how_many)]
