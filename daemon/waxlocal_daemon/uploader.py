@@ -116,8 +116,9 @@ class Uploader:
             self._outbox, self._circuit, self._doubts, self._settings, self._log, self._at
         )
         _, self.parked_before = self._outbox.counts()
-        # Whether new runs were looked for since.
+        # Whether new runs were looked for since, and when for runs that are due.
         self._has_looked = False
+        self._looked_at = ""
 
     def close(self) -> None:
         """Close the connections to the server and the file."""
@@ -187,6 +188,7 @@ class Uploader:
 
     def _fill(self) -> None:
         """Send as many requests as may be sent now."""
+        self._looked_at = utc_text(self._clock.time_ns())
         if self._circuit.wait():
             return
         cautious = self._circuit.troubled or self._doubts_key
@@ -375,7 +377,8 @@ class Uploader:
     def _rest(self) -> float:
         if wait := self._circuit.wait():
             return min(wait, LONGEST_S)
-        due = stored_ns(self._outbox.next_due())
+        # Not from now on: a run that has become due since then would be slept over.
+        due = stored_ns(self._outbox.next_due(self._looked_at))
         if due is None:
             return LONGEST_S
         return min(max((due - self._clock.time_ns()) / 1e9, 0.0), LONGEST_S)

@@ -103,6 +103,20 @@ def _requests_with_a_jump(path: Path, jump: float) -> int:
     return requests
 
 
+def test_a_run_that_becomes_due_while_it_looks_at_others_is_not_slept_over(db_path: Path) -> None:
+    """Its wait ends after the last look for runs that are due, and before the upload rests."""
+    record(1)
+    clock = MovableClock(NOW_NS)
+    with (
+        fault_server((Rule("status", status=400, path="/start/"),)) as server,
+        uploading(
+            db_path, server.url, clock=clock, on_progress=lambda _: clock.sleep(60.0)
+        ) as uploader,
+    ):
+        assert uploader.run(threading.Event()) == 0.0
+        assert uploader.progress().pending == 1
+
+
 def test_a_restart_does_not_shorten_the_wait(db_path: Path) -> None:
     """What is left of it holds for the next process, too."""
     record(3)

@@ -38,6 +38,7 @@ _TABLES = ("runs", *(table.name for table in RECORD_TABLES))
 _OF_THE_FILE = ("id",)
 # A hundredth of the usual waits.
 QUICK = Pace(unit=0.01, paused=0.05)
+_OF_UPLOADER = ("clock", "random", "at", "on_progress")
 # For a server in this process, which answers late where the machine is busy.
 PATIENT = {"read_timeout": PATIENCE_S, "request_timeout": PATIENCE_S}
 
@@ -68,7 +69,7 @@ def uploading(
     path: Path, url: str, *, log: StringIO | None = None, pace: Pace = QUICK, **more: Any
 ) -> Iterator[Uploader]:
     """Open an uploader for the block; more goes to it, or to its settings."""
-    of_uploader = {name: more.pop(name) for name in ("clock", "random", "at") if name in more}
+    of_uploader = {name: more.pop(name) for name in _OF_UPLOADER if name in more}
     uploader = Uploader(
         path,
         settings_for(url, **more),

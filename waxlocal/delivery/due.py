@@ -167,7 +167,7 @@ class DueConnection(ReceiptConnection):
             self._execute(sql.PARK_UNREADABLE, (self._id, one)).rowcount for one in unreadable
         )
 
-    def next_due(self) -> str | None:
-        """Return the time at which the next postponed run is due."""
-        found: str | None = self._rows(sql.NEXT_DUE, (self._id, self._now()))[0][0]
+    def next_due(self, looked_at: str) -> str | None:
+        """Return when the next run is due of those that were not yet at the time `looked_at`."""
+        found: str | None = self._rows(sql.NEXT_DUE, (self._id, looked_at))[0][0]
         return found
