@@ -1,6 +1,8 @@
 """Builds a file that already holds a million runs.
 
-python -m benchmarks.fill --dir DIR [--runs 1000000]
+python -m benchmarks.fill --dir DIR [--runs 1000000] [--one-turn]
+
+With `--one-turn` there are as many sessions as runs.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from random import Random
@@ -74,16 +76,22 @@ WHERE session_id IS NOT NULL AND user_id IS NOT NULL ORDER BY session_id, user_i
 """
 
 Row = tuple[object, ...]
+# A run, its calls and its spans.
+RunRows = tuple[Row, Sequence[Row], Sequence[Row]]
 
 
-def filled(place: Path, runs: int = RUNS) -> Path:
-    """Return a file with that many runs in `place`, built now unless it is there from before."""
-    path = (place / f"filled-{runs}.db").absolute()
+def filled(place: Path, runs: int = RUNS, turns: Sequence[int] = TURNS) -> Path:
+    """Return a file with that many runs in `place`, built now unless it is there from before.
+
+    `turns` are the numbers of turns that a session may have.
+    """
+    kind = "" if turns == TURNS else f"-of-{max(turns)}"
+    path = (place / f"filled-{runs}{kind}.db").absolute()
     if not path.exists():
         place.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".unfinished")
         unfinished.unlink(missing_ok=True)
-        _build(unfinished, runs)
+        _build(unfinished, runs, turns)
         unfinished.rename(path)
     return path
 
@@ -116,7 +124,7 @@ def warm(path: Path) -> None:
             ).fetchone()
 
 
-def _build(path: Path, runs: int) -> None:
+def _build(path: Path, runs: int, turns: Sequence[int]) -> None:
     progress(f"filling a file with {runs:,} runs")
     with closing(open_writer(path)) as connection:
         connection.execute("PRAGMA synchronous = OFF")
@@ -129,7 +137,7 @@ def _build(path: Path, runs: int) -> None:
         for name, _sql in triggers:
             connection.execute(f"DROP TRIGGER {name}")
         _add_processes(connection)
-        _add_runs(connection, runs)
+        _add_runs(connection, _rows(runs, turns))
         progress("adding up the sessions")
         connection.execute(_ADD_SESSIONS)
         connection.execute(_ADD_USERS)
@@ -157,22 +165,27 @@ def _add_processes(connection: sqlite3.Connection) -> None:
         connection.execute(NOTE_PROCESS, row)
 
 
-def _add_runs(connection: sqlite3.Connection, count: int) -> None:
+def _add_runs(connection: sqlite3.Connection, rows: Iterable[RunRows]) -> None:
     runs: list[Row] = []
     calls: list[Row] = []
     spans: list[Row] = []
     lists = ((_ADD_RUN, runs), (ADD_LLM_CALL.sql, calls), (ADD_SPAN.sql, spans))
-    for number, (run, run_calls, run_spans) in enumerate(_rows(count), 1):
+    for run, run_calls, run_spans in rows:
         runs.append(run)
         calls += run_calls
         spans += run_spans
-        if number % BATCH == 0 or number == count:
-            for sql, rows in lists:
-                connection.executemany(sql, rows)
-                rows.clear()
+        if len(runs) == BATCH:
+            _add(connection, lists)
+    _add(connection, lists)
 
 
-def _schedule(count: int, random: Random) -> list[tuple[int, int, int]]:
+def _add(connection: sqlite3.Connection, lists: Iterable[tuple[str, list[Row]]]) -> None:
+    for sql, rows in lists:
+        connection.executemany(sql, rows)
+        rows.clear()
+
+
+def _schedule(count: int, turns: Sequence[int], random: Random) -> list[tuple[int, int, int]]:
     """Return (start in ns, session, turn) of each run, in the order of time."""
     now = time.time_ns()
     # An hour before now: the last session must not reach into the future.
@@ -181,7 +194,7 @@ def _schedule(count: int, random: Random) -> list[tuple[int, int, int]]:
     session = 0
     while len(planned) < count:
         at = first + int(random.random() * span)
-        for turn in range(min(random.choice(TURNS), count - len(planned))):
+        for turn in range(min(random.choice(turns), count - len(planned))):
             planned.append((at, session, turn))
             at += random.randint(20, 240) * _SECOND
         session += 1
@@ -189,12 +202,12 @@ def _schedule(count: int, random: Random) -> list[tuple[int, int, int]]:
     return planned
 
 
-def _rows(count: int) -> Iterator[tuple[Row, Sequence[Row], Sequence[Row]]]:
+def _rows(count: int, turns: Sequence[int]) -> Iterator[RunRows]:
     random, ids = Random(7), RunIds()
     texts = [json.dumps({"message": text}) for text in sentences(2_000)]
     answers = [json.dumps({"response": text}) for text in sentences(2_000, seed=2)]
     sessions: dict[int, tuple[str, str, int, int]] = {}
-    for at, number, turn in _schedule(count, random):
+    for at, number, turn in _schedule(count, turns, random):
         if number not in sessions:
             sessions[number] = _session(at, random)
         session_id, user, agent, model = sessions[number]
@@ -266,8 +279,10 @@ def main() -> None:
     """Build the file and print where it is."""
     parser = arguments(__doc__)
     parser.add_argument("--runs", type=int, default=RUNS)
+    parser.add_argument("--one-turn", action="store_true")
     options = parser.parse_args()
-    print(filled(options.dir or Path(), options.runs // (10 if options.quick else 1)))
+    runs = options.runs // (10 if options.quick else 1)
+    print(filled(options.dir or Path(), runs, (1,) if options.one_turn else TURNS))
 
 
 if __name__ == "__main__":
