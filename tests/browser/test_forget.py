@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Open
+from tests.browser.conftest import HAS_STREAM, Open
 from tests.tools.builders import Builder
 from tests.tools.cli import recorded
 
@@ -54,6 +54,7 @@ def test_a_page_that_shows_what_goes_is_told(open_page: Open, served: str) -> No
     """What it shows stays, with a word that it is no longer in the file."""
     reading, deleting = open_page(), open_page()
     reading.goto(f"{served}/sessions/gone")
+    reading.wait_for_function(HAS_STREAM)
     deleting.goto(f"{served}/sessions/gone")
     deleting.get_by_role("link", name="Delete").click()
     deleting.get_by_role("button", name="Delete for good").click()
