@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Generator, Iterator
@@ -10,12 +11,17 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.tools.examples import NOTHING_LEFT_OUT, examples
+from tests.tools.examples import NOTHING_LEFT_OUT, examples, left_out
+from tests.tools.fresh_file import lay_out
 from tests.tools.web import ENGINES, using_engine
 from waxlocal.recording.recorder import Recorder, use_recorder
 from waxlocal.sdk.scope import SURROUNDINGS
 from waxlocal.settings.config import Settings
 from waxlocal.web.engine import Engine
+
+# The collector would go through all that is imported and collected for the tests, again and again:
+# a third of the time until the first one begins.
+gc.disable()
 
 # A deadline for each example measures how busy the machine is.
 hypothesis.settings.register_profile(
@@ -31,6 +37,20 @@ hypothesis.settings.load_profile("waxlocal")
 def pytest_xdist_auto_num_workers() -> int:
     """Return how many tests run at once: half of the time, one waits for a process or a disk."""
     return 2 * (os.cpu_count() or 1)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out a part where all tests are run by hand; what somebody names runs whole."""
+    root = config.rootpath
+    if [root / path for path in config.args] == [root / "tests"]:
+        left = left_out([item.nodeid for item in items])
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left])
+        items[:] = [item for item in items if item.nodeid not in left]
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector work again, for the tests."""
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -112,8 +132,15 @@ def db_path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def nothing_there(db_path: Path, recorder: Recorder) -> None:
+    """Let the SDK find no file, as on its first day."""
+    db_path.unlink()
+
+
+@pytest.fixture
 def recorder(db_path: Path) -> Iterator[Recorder]:
-    """Let the SDK record into the test's file."""
+    """Let the SDK record into the test's file, which is there already, and empty."""
+    lay_out(db_path)
     made = Recorder(Settings(db=db_path))
     before = use_recorder(made)
     yield made

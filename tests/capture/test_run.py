@@ -62,6 +62,7 @@ subprocess.run(command, check=True)
     assert _asked(db_path) == []
 
 
+@pytest.mark.usefixtures("nothing_there")
 def test_switched_off_nothing_is_recorded(start: Start, db_path: Path) -> None:
     program = "from asking import ask\nprint(ask('hi'))"
     done = start(program, WAXELL_OBSERVE="false")

@@ -86,6 +86,7 @@ def test_its_streams_end_as_they_do_without_capture(vendors: VendorServer) -> No
         uninstrument()
 
 
+@pytest.mark.usefixtures("nothing_there")
 def test_nothing_is_said_of_its_odd_streams(
     vendors: VendorServer,
     db_path: Path,

@@ -13,6 +13,7 @@ import pytest
 
 from tests.tools.builders import START_NS, moment
 from tests.tools.cli import answer, invoke
+from tests.tools.examples import examples
 from tests.tools.readable import why_unreadable
 from tests.tools.terminal import on_terminal
 from waxlocal.cli.large_demo import record_large
@@ -222,10 +223,10 @@ def _without_images(text: str) -> str:
 
 
 def test_every_title_message_and_answer_of_the_whole_set_reads_as_words(tmp_path: Path) -> None:
-    """All 3,000 sessions: each shape is read as exactly what was said; no id, JSON, or base64."""
+    """Each shape is read as exactly what was said; no id, JSON, or base64."""
     path = tmp_path / "demo-large.db"
-    spoken = record_large(path, 3_000, now_ns=START_NS)
-    assert len(_titles(path)) == 3_000
+    spoken = record_large(path, examples(3_000), now_ns=START_NS)
+    assert len(_titles(path)) == examples(3_000)
     assert _unread(path, spoken) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import sqlite3
@@ -20,9 +21,10 @@ from tests.faults.rules import Rule
 from tests.faults.server import fault_server
 from tests.tools.cli import invoke
 from tests.tools.session_server import Reply, listing, session_server
-from tests.tools.sync import ask, change, record
+from tests.tools.sync import QUICK, ask, change, record
 from waxlocal import WaxellContext
 from waxlocal.wire.paths import stage_path
+from waxlocal_daemon.drain import drain
 from waxlocal_daemon.lock import exclusive
 
 pytestmark = pytest.mark.usefixtures("recorder")
@@ -30,6 +32,12 @@ pytestmark = pytest.mark.usefixtures("recorder")
 KEY = "wax_sk_canary_2f8c"
 # Nobody listens there.
 NOWHERE = "http://127.0.0.1:9"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the command wait for a hundredth of the usual time before it tries again."""
+    monkeypatch.setattr("waxlocal_daemon.drain.drain", functools.partial(drain, pace=QUICK))
 
 
 def sync(db: Path, url: str, *arguments: object, **env: str) -> Result:

@@ -16,6 +16,7 @@ import pytest
 from tests.faults.audit import audit
 from tests.faults.rules import Rule
 from tests.faults.server import fault_server
+from tests.tools.examples import examples
 from tests.tools.patience import PATIENCE_S
 from tests.tools.sync import ask, contents_of, record, upload, uploading
 from tests.tools.web import serving, url_of
@@ -140,11 +141,11 @@ def test_a_host_that_refuses_at_random_parks_nobody(db_path: Path, share: float)
 @pytest.mark.parametrize("status", [400, 404])
 def test_each_request_may_be_refused_once(db_path: Path, status: int) -> None:
     """That of a run's end says nothing more of it than that of its start did."""
-    record(20)
+    record(count := examples(20))
     with fault_server((Rule("status", status=status, attempt=(1,), path="/runs/",
                             raw="<html>", store=False),)) as server:  # fmt: skip
         done = upload(db_path, server.url)
-        assert (done.delivered, done.parked) == (20, 0)
+        assert (done.delivered, done.parked) == (count, 0)
         audit(server).assert_sound()
 
 
@@ -152,7 +153,7 @@ def test_a_host_that_accepts_only_starts_for_a_while_parks_nobody(db_path: Path)
     """Of the other requests none is accepted meanwhile."""
     record(20)
     rest = Rule("status", status=404, raw="<html>", path="/runs/[^/]+/[a-z-]+/$", store=False,
-                times=60)  # fmt: skip
+                times=examples(60))  # fmt: skip
     with fault_server((rest,)) as server:
         done = upload(db_path, server.url)
         assert (done.delivered, done.parked) == (20, 0)

@@ -23,6 +23,7 @@ def record(name: str = "agent") -> None:
         pass
 
 
+@pytest.mark.usefixtures("nothing_there")
 def test_health_before_the_first_run(recorder: Recorder, db_path: Path) -> None:
     """Nothing is opened by asking: no file, no record, no trouble."""
     assert waxlocal.health() == Health(

@@ -394,6 +394,7 @@ def test_float_tokens_and_times_are_cut(db_path: Path) -> None:
     assert (call["duration_ms"], call["ttft_ms"]) == (12, 3)
 
 
+@pytest.mark.usefixtures("nothing_there")
 def test_a_context_that_is_not_entered_makes_no_file(db_path: Path) -> None:
     """Its records wait for a beginning that never comes; nothing is raised."""
     ctx = WaxellContext("agent")
@@ -424,6 +425,7 @@ def exercise(ctx: WaxellContext) -> None:
     ctx.flush_sync()
 
 
+@pytest.mark.usefixtures("nothing_there")
 def test_switched_off_nothing_is_recorded(db_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`WAXELL_OBSERVE=false`: runs have no id, decorators and the client work, no file appears."""
     monkeypatch.setenv("WAXELL_OBSERVE", "false")

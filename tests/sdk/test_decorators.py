@@ -1158,6 +1158,7 @@ def test_retry_raises_the_last_error() -> None:
     assert len(calls) == 2
 
 
+@pytest.mark.usefixtures("nothing_there")
 def test_small_decorators_are_silent_outside_a_run(db_path: Path) -> None:
     """Without an open run the functions just run, and no file appears."""
     for decorate in (

@@ -290,6 +290,7 @@ def test_carrying_executor_is_an_executor() -> None:
         inner.submit(print)
 
 
+@pytest.mark.usefixtures("nothing_there")
 def test_nothing_is_carried_where_no_run_is_open(db_path: Path, pool: ThreadPoolExecutor) -> None:
     """Then the function just runs."""
     assert propagate(pool).submit(propagate(plain)).result() == 1

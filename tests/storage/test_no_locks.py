@@ -82,11 +82,8 @@ def test_a_command_names_what_is_missing(
     assert not [one for one in os.listdir(db_path.parent) if ".locks-" in one]
 
 
-def test_a_program_that_records_says_it_and_goes_on(
-    db_path: Path, preloaded: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_program_that_records_says_it_and_goes_on(db_path: Path, preloaded: str) -> None:
     """What it could not write is told at its end, once."""
-    monkeypatch.setenv("LD_PRELOAD", preloaded)
     done = run_program(
         db_path,
         """
@@ -95,6 +92,8 @@ def test_a_program_that_records_says_it_and_goes_on(
             run.record_step("step")
         print("went on")
         """,
+        LD_PRELOAD=preloaded,
+        WAXLOCAL_WAIT="0.1",
     )
     assert done.stdout == "went on\n"
     assert f"{db_path}: its file system has no locks; runs are kept in memory" in done.stderr

@@ -15,6 +15,7 @@ import click
 from click.testing import CliRunner, Result
 
 from tests.tools.builders import Builder
+from tests.tools.fresh_file import lay_out
 from tests.tools.patience import PATIENCE_S
 from waxlocal.cli import cli
 from waxlocal.cli.verbs import VERBS
@@ -74,6 +75,7 @@ def spawn(*args: object, **env: str) -> subprocess.CompletedProcess[str]:
 @contextmanager
 def recorded(path: Path) -> Iterator[Builder]:
     """Open a file, new or not, to add rows to."""
+    lay_out(path)
     # The programs that a test has started write, too: the lock is worth waiting for.
     with closing(open_writer(path, wait=PATIENCE_S)) as connection:
         yield Builder(connection)

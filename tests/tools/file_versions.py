@@ -22,8 +22,9 @@ _TOKEN = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/|[\w.
 
 
 def old_file(path: Path, version: int) -> None:
-    """Make a file of an older version, with what that version left in it."""
+    """Make a file of an older version, with what that version left in it; an empty one goes."""
     data = Path(__file__).parents[1] / "data"
+    path.unlink(missing_ok=True)
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript((data / f"v{version}.sql").read_text(encoding="utf-8"))
         if (left := data / f"v{version}_rows.sql").exists():

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 
 from tests.tools.cli import PYTHON, environment
+from tests.tools.examples import some
 from tests.tools.patience import PATIENCE_S
 from waxlocal.web.app import create_app
 from waxlocal.web.engine import PLAIN_ENGINE, Engine, best_engine
@@ -36,8 +37,8 @@ __all__ = [
     "using_engine",
 ]
 
-# Each that is installed here, the fastest first.
-ENGINES = tuple(dict.fromkeys((best_engine(), PLAIN_ENGINE)))
+# Each that is installed here, the fastest first; that one alone where not everything is tried.
+ENGINES = some(tuple(dict.fromkeys((best_engine(), PLAIN_ENGINE))))
 _engine: ContextVar[Engine] = ContextVar("engine", default=ENGINES[0])
 
 
