@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.files import assert_sound, rows, run_program, start_program
+from tests.tools.examples import examples
 from tests.vendors.process import vendor_process
 from waxlocal.storage.connection import open_writer
 
@@ -114,8 +115,11 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_a_thousand_calls_at_once_are_each_once_in_their_run(db_path: Path) -> None:
-    """Of eight threads with a loop each, while a child is forked that goes on with a run."""
-    threads, runs, calls = 8, 25, 5
+    """Of eight threads with a loop each, while a child is forked that goes on with a run.
+
+    A thousand in CI; see `examples`.
+    """
+    threads, runs, calls = 8, examples(25), 5
     with vendor_process() as vendors:
         done = run_program(db_path, _AT_ONCE, vendors.url, *map(str, (threads, runs, calls)))
     assert (done.returncode, done.stderr) == (0, "")

@@ -16,13 +16,14 @@ from tests.crash.uploading import POINTS, record_runs, start
 from tests.faults.audit import Audit, audit
 from tests.faults.scripts import everything
 from tests.faults.server import FaultServer, fault_server
+from tests.tools.examples import examples
 from tests.tools.patience import PATIENCE_S
 from waxlocal import WaxellContext
 
 pytestmark = [pytest.mark.crash, pytest.mark.usefixtures("recorder")]
 
 # Of each kind of upload: each end once. `make soak` asks for many more.
-CYCLES = int(os.environ.get("KILL_UPLOAD_CYCLES", "8"))
+CYCLES = int(os.environ.get("KILL_UPLOAD_CYCLES", examples(8)))
 # Recorded before each cycle: more than are sent at a time.
 RUNS = 60
 # The longest time, in seconds, after which an upload is killed at random: about as long as the runs
